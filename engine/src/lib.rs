@@ -7,6 +7,7 @@ pub mod allocator;
 pub mod bundle;
 pub mod cli;
 pub mod config;
+mod digest;
 pub mod error;
 pub mod fault;
 pub mod files;

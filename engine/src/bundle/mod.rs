@@ -22,8 +22,7 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest, Sha256};
-
+use crate::digest::digest;
 use crate::plugin::fixture::Fixture;
 use crate::plugin::{Failure, Host, Limits, Plugin};
 
@@ -90,7 +89,7 @@ impl Given {
         let shown = self.path.display().to_string();
         let opened = match &self.bytes {
             None => Contents::of_folder(&self.path).and_then(|contents| Bundle::new(contents, None)),
-            Some(bytes) => unpack(bytes).and_then(|contents| Bundle::new(contents, Some(sha256(bytes)))),
+            Some(bytes) => unpack(bytes).and_then(|contents| Bundle::new(contents, Some(digest(bytes)))),
         };
         opened.map_err(|why| format!("{shown}: {why}"))
     }
@@ -143,7 +142,7 @@ impl Bundle {
 
     /// The SHA-256 of each plugin, by its name.
     fn digests(&self) -> BTreeMap<String, String> {
-        self.contents.plugins().map(|(name, bytes)| (name.to_owned(), sha256(bytes))).collect()
+        self.contents.plugins().map(|(name, bytes)| (name.to_owned(), digest(bytes))).collect()
     }
 
     /// The same bundle with all digests in its manifest, as one file.
@@ -154,7 +153,7 @@ impl Bundle {
         if bytes.len() as u64 > LARGEST_PACKED {
             return Err(format!("packed it has more than {} MiB, which nobody would take", LARGEST_PACKED >> 20));
         }
-        let bundle = Bundle::new(self.contents, Some(sha256(&bytes)))?;
+        let bundle = Bundle::new(self.contents, Some(digest(&bytes)))?;
         Ok((bundle, bytes))
     }
 
@@ -173,9 +172,4 @@ impl Bundle {
         };
         self.contents.fixtures().filter(|(of, ..)| *of == plugin).map(read).collect()
     }
-}
-
-/// In hexadecimal digits.
-fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }

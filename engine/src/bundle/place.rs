@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 
 use toml_edit::{Document, Table};
 
+use super::Bundle;
 use super::part::{self, Part};
-use super::{Bundle, sha256};
 use crate::config::{Config, PluginUse, TableConfig};
+use crate::digest::digest;
 use crate::error::{Error, Result};
 use crate::fault;
 use crate::files::{Alone, alone_at, write_new, write_whole, write_whole_if};
@@ -284,7 +285,7 @@ fn place(
     let shown = file.display();
     let bytes = bundle.contents.plugin(name).map(<[u8]>::to_vec);
     let (is, bytes) = match fs::read(&file) {
-        Ok(there) if sha256(&there) == plugin.digest => (None, None),
+        Ok(there) if digest(&there) == plugin.digest => (None, None),
         Ok(_) => (Some(format!("{shown} is")), bytes),
         Err(why) if why.kind() == ErrorKind::NotFound => (None, bytes),
         Err(why) => return Err(format!("{shown} cannot be read: {why}; check its permissions")),

@@ -7,6 +7,7 @@ use tar::{EntryType, Header};
 use super::contents::{LARGEST_FILE, MOST_FILES};
 use super::*;
 use crate::config::SigningKey;
+use crate::digest::digest;
 
 const TEXT: &str = r#"name = "shop"
 version = "1.2.0"
@@ -93,7 +94,7 @@ fn what_was_packed_is_unpacked_and_always_the_same() {
     assert_eq!(open(folder(&text, files).path()).unwrap().packed().unwrap().1, bytes);
     // The manifest got the digest, and kept its comments.
     let text = bundle.contents.text(MANIFEST).unwrap();
-    assert!(text.contains("# Stock is added up.") && text.contains(&sha256(b"\0asm")), "{text}");
+    assert!(text.contains("# Stock is added up.") && text.contains(&digest(b"\0asm")), "{text}");
 }
 
 #[test]
@@ -200,7 +201,7 @@ fn links_in_a_folder_are_not_followed() {
 
 #[test]
 fn a_plugin_is_the_one_that_is_meant() {
-    let digest = sha256(b"good");
+    let digest = digest(b"good");
     let text = format!("{TEXT}[plugins.a]\ndigest = \"sha256:{digest}\"\n");
     assert!(open(folder(&text, &[("plugins/a.wasm", b"good")]).path()).is_ok());
     let why = |text: &str, files: &[(&str, &[u8])]| open(folder(text, files).path()).unwrap_err();

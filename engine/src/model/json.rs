@@ -6,6 +6,7 @@ use serde_json::{Map, Value as Document};
 use super::domain::Type;
 use super::time;
 use super::value::{Decimal, Json, Key, Row, Value};
+use crate::digest::hexadecimal;
 
 /// A value as JSON. Together with the type it travels in (or by itself, for [`Type::Any`]) it can be read back exactly.
 ///
@@ -60,7 +61,7 @@ impl Serialize for Told<'_> {
             Value::Float(v) => member(to, "float", &v.to_string()),
             Value::Decimal(v) => to.serialize_str(v.as_str()),
             Value::Text(v) => to.serialize_str(v),
-            Value::Bytes(v) => member(to, "hex", &v.iter().map(|byte| format!("{byte:02x}")).collect::<String>()),
+            Value::Bytes(v) => member(to, "hex", &hexadecimal(v)),
             Value::Json(v) => member(to, "json", v.as_str()),
             Value::Date(_) | Value::Time(_) | Value::Timestamp(_) | Value::Instant(_) | Value::Uuid(_) => {
                 to.collect_str(self.0)

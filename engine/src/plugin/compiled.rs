@@ -16,6 +16,7 @@ use tracing::debug;
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
+use crate::digest::hexadecimal;
 use crate::files;
 
 /// What was not used for so long goes when something is added. That it is used is noted once a day.
@@ -172,7 +173,7 @@ fn name(engine: &Engine, digest: &str) -> String {
     let mut settings = Settings(Sha256::new());
     engine.precompile_compatibility_hash().hash(&mut settings);
     settings.write(digest.as_bytes());
-    settings.0.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    hexadecimal(&settings.0.finalize())
 }
 
 /// Notes that a file is used.

@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::exact::Mark;
 use super::limits::Limits;
+use crate::digest::{digest, hexadecimal};
 
 /// A message and a hint.
 pub(super) type Why = (String, String);
@@ -25,7 +26,7 @@ const LOT: usize = 128 * 1024;
 
 impl Seen {
     pub fn of(bytes: &[u8]) -> Seen {
-        Seen { digest: hexadecimal(&Sha256::digest(bytes)), marked: Mark::new().is_in(bytes) }
+        Seen { digest: digest(bytes), marked: Mark::new().is_in(bytes) }
     }
 
     /// The same of what is left to read, which is not kept.
@@ -49,10 +50,6 @@ impl Seen {
             before = kept;
         }
     }
-}
-
-fn hexadecimal(digest: &[u8]) -> String {
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The file, opened, if it is no larger than it may be. What is read of it is not more than that either.

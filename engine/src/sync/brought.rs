@@ -1,11 +1,10 @@
 //! By which filter and through which mapping rows were brought to a node: what is kept of that beside its table, so that another file
 //! does not go on as if nothing had changed.
 
-use sha2::{Digest, Sha256};
-
 use super::kept_shape::Kept;
 use super::settle::Rule;
 use super::table::Table;
+use crate::digest::short_digest;
 use crate::model::TableSpec;
 
 /// How rows were brought to a node.
@@ -94,8 +93,7 @@ pub fn moving(table: &Table) -> String {
     if !table.mappings.is_empty() {
         text += &format!("{:?}", mappings.collect::<Vec<_>>());
     }
-    let digest = Sha256::digest(text);
-    digest.iter().take(8).fold(format!("{REFILTERED} "), |text, byte| text + &format!("{byte:02x}"))
+    format!("{REFILTERED} {}", short_digest(text))
 }
 
 /// What is kept in place of a mark where a table is installed: it stays, but nobody knows what was done meanwhile to a table

@@ -3,12 +3,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use sha2::{Digest, Sha256};
-
 use super::mapped::Reshape;
 use super::subset::Subset;
 use super::table::SharedColumn;
 use crate::config::{Config, PluginUse};
+use crate::digest::short_digest;
 use crate::plugin::{Facts, Failure, Filter, Host, LOCK, Lock, Mapping, Plugin, Resolver, Shape, ShapeColumn};
 
 /// The plugins of a session, each loaded when it is first needed.
@@ -124,8 +123,7 @@ fn mark(plugin: &str, config: &str) -> String {
     // The order in which the file says it does not matter.
     let mut said: serde_json::Value = serde_json::from_str(config).unwrap_or_default();
     said.sort_all_objects();
-    let digest = Sha256::digest(format!("{plugin}\n{said}"));
-    digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    short_digest(format!("{plugin}\n{said}"))
 }
 
 /// A table as plugins are told of it.

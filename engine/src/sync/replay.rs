@@ -181,10 +181,8 @@ impl Session {
 
     /// One conflict of its entries, each of which is a version that lost, for a resolver that records some columns.
     fn put_together(&self, lost: &[Lost], columns: &[String]) -> Option<Recorded> {
-        let told = match lost.iter().find_map(|one| Some((one, one.told.as_deref()?))) {
-            Some((bearer, text)) => self.as_told(lost, bearer, text, columns),
-            None => None,
-        };
+        let bearer = lost.iter().find_map(|one| Some((one, one.told.as_deref()?)));
+        let told = bearer.and_then(|(bearer, text)| self.as_told(lost, bearer, text, columns));
         told.or_else(|| columns.is_empty().then(|| self.by_versions(lost)).flatten())
     }
 

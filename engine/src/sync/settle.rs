@@ -4,9 +4,8 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use sha2::{Digest, Sha256};
-
 use super::table::Table;
+use crate::digest::short_digest;
 use crate::merge::Policy;
 use crate::model::{Key, Lost, NodeId, Row, Type, Value, time, write_json};
 
@@ -258,7 +257,7 @@ pub fn lost(
         text.push(b'\n');
         write_json(values, &mut text);
     }
-    let digest: String = Sha256::digest(text).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    let digest = short_digest(text);
     let when = |row: &Row| match table.updated.map(|place| &row[place]) {
         Some(Value::Timestamp(micros) | Value::Instant(micros)) => *micros,
         _ => time::now(),

@@ -10,6 +10,7 @@ use self::limits::{limits, periods};
 use super::schema::{one, told};
 use super::wire::{Args, text};
 use super::{MySql, Phase, quote, sql, types};
+use crate::digest::hexadecimal;
 use crate::model::{Domain, Type, Value, time};
 use crate::node::Result;
 use crate::node::blueprint::{
@@ -589,8 +590,7 @@ fn preset_sql(preset: &Preset, part: &Part) -> Option<String> {
 /// write to the table no more.
 fn unescaped(preset: &Preset) -> Option<String> {
     let Preset::Text(text) = preset else { return None };
-    let hex = || text.bytes().map(|byte| format!("{byte:02x}")).collect::<String>();
-    text.contains(['\'', '\\']).then(|| format!("CONVERT(UNHEX('{}') USING utf8mb4)", hex()))
+    text.contains(['\'', '\\']).then(|| format!("CONVERT(UNHEX('{}') USING utf8mb4)", hexadecimal(text.as_bytes())))
 }
 
 /// The type as the other database has it, if that is of this kind and this one has the type too.

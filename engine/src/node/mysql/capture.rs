@@ -11,6 +11,7 @@
 
 use super::quote;
 use super::sql;
+use crate::digest::short_digest;
 use crate::model::{Column, TableSpec};
 
 /// The session variable that names the tables which Concord is writing, for users' triggers.
@@ -68,13 +69,13 @@ impl Trigger {
 
 /// The name by which [`APPLYING`] calls a table.
 pub fn token(shared: &str) -> String {
-    format!(",{},", quote::digest(shared))
+    format!(",{},", short_digest(shared))
 }
 
 /// The session variable that tells the triggers of a table that its changes are Concord's own. What it has to hold stands in the
 /// triggers, which nobody can read who may not drop them, and in `concord_own`, to which applications are to have no right.
 pub fn own(shared: &str) -> String {
-    format!("@concord_own_{}", quote::digest(shared))
+    format!("@concord_own_{}", short_digest(shared))
 }
 
 /// The condition that a change of the table is Concord's own. It is evaluated for every row, and texts would take it longer than

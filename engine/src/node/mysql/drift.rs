@@ -6,6 +6,7 @@ use super::cascades::{self, Edge};
 use super::schema::TriggerFacts;
 use super::wire::{Args, string};
 use super::{MySql, capture, quote, sql};
+use crate::digest::short_digest;
 use crate::model::TableSpec;
 use crate::node::{Drift, Result, found};
 
@@ -231,7 +232,7 @@ impl MySql {
                     print.add(
                         "trigger",
                         name,
-                        quote::digest(&format!("{} {} {}", trigger.event, trigger.made, trigger.body)),
+                        short_digest(format!("{} {} {}", trigger.event, trigger.made, trigger.body)),
                     );
                 }
                 if own {

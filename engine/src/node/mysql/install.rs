@@ -11,9 +11,10 @@ use tracing::warn;
 use super::capture::{self, Trigger};
 use super::drift::Fingerprint;
 use super::schema::{ColumnFacts, TriggerFacts, one};
-use super::service::{NEWEST, TABLES, TELLS, VERSION};
+use super::service::{NEWEST, TABLES, VERSION};
 use super::wire::{Args, int, number, string};
 use super::{MySql, Phase, cascades, quote, sql};
+use crate::digest::short_digest;
 use crate::fault;
 use crate::model::TableSpec;
 use crate::node::patience::for_locks;
@@ -78,7 +79,7 @@ impl MySql {
     pub(super) async fn begin_installing(&mut self) -> Result<()> {
         self.open().await?;
         self.phase = Phase::Installing;
-        let lock = format!("concord {}", quote::digest(&self.main()?.facts.database));
+        let lock = format!("concord {}", short_digest(&self.main()?.facts.database));
         let seconds = for_locks(LOCKS).as_secs().max(1);
         let get = format!("SELECT CAST(GET_LOCK(?, {seconds}) AS SIGNED)");
         let rows = self.main()?.fetch(&get, one(&lock)).await?;
@@ -177,13 +178,14 @@ impl MySql {
         let there = "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE()";
         let there = self.main()?.fetch(there, Args::new()).await?;
         let there: Vec<String> = there.iter().map(|row| string(row, 0)).collect::<Result<_>>()?;
+        let is_there = |name: &str| there.iter().any(|known| known == name);
         for (name, columns) in TABLES {
-            if !there.iter().any(|known| known == name) {
+            if !is_there(name) {
                 self.main()?.run(&format!("CREATE TABLE {name} ({columns}) {KIND}")).await?;
                 done.push(format!("created {name}"));
             }
         }
-        if self.main()?.fetch(TELLS, Args::new()).await?.is_empty() {
+        if is_there("concord_journal") && !self.tells {
             self.main()?.run("ALTER TABLE concord_journal ADD COLUMN told LONGTEXT").await?;
             done.push("extended concord_journal, which an earlier Concord made".to_owned());
         }

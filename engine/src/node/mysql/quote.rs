@@ -1,6 +1,6 @@
 //! The one place where names become SQL.
 
-use sha2::{Digest, Sha256};
+use crate::digest::{hexadecimal, short_digest};
 
 /// Names have at most this many characters; bytes are counted, which is less.
 const LONGEST: usize = 64;
@@ -27,7 +27,7 @@ pub fn literal(text: &str) -> String {
 
 /// The bytes of a text as a literal. Bodies of triggers keep no other as it was written.
 pub fn bytes(text: &str) -> String {
-    format!("x'{}'", text.bytes().map(|byte| format!("{byte:02x}")).collect::<String>())
+    format!("x'{}'", hexadecimal(text.as_bytes()))
 }
 
 /// `prefix` and `name` as one name; what is too long is cut and told apart by a hash of the whole.
@@ -40,12 +40,7 @@ pub fn fitting(prefix: &str, name: &str) -> String {
     while !whole.is_char_boundary(end) {
         end -= 1;
     }
-    format!("{}~{}", &whole[..end], digest(&whole))
-}
-
-/// A short text that stands for a longer one.
-pub fn digest(text: &str) -> String {
-    Sha256::digest(text.as_bytes()).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    format!("{}~{}", &whole[..end], short_digest(&whole))
 }
 
 #[cfg(test)]

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde_json::Value as Document;
-use sha2::{Digest, Sha256};
 use sqlx::mysql::MySqlRow;
 use tracing::warn;
 
@@ -12,6 +11,7 @@ use super::schema::one;
 use super::wire::{Args, int, number, string, text};
 use super::witness::Remembered;
 use super::{MySql, capture, connect};
+use crate::digest::digest;
 use crate::model::{
     Cut, EntryId, KeptRow, Key, Lost, NodeId, Parked, ParkedCode, Position, Stamp, TableSpec, Value, Vector, Waiting,
     key_value_from_json, key_value_to_json,
@@ -86,7 +86,7 @@ pub const TABLES: [(&str, &str); 13] = [
 ];
 
 /// Shows a row if the journal keeps what plugins were told, which that of an earlier Concord does not.
-pub const TELLS: &str = "SELECT COLUMN_NAME FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = DATABASE() \
+const TELLS: &str = "SELECT COLUMN_NAME FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = DATABASE() \
                          AND TABLE_NAME = 'concord_journal' AND COLUMN_NAME = 'told'";
 
 impl MySql {
@@ -723,7 +723,7 @@ pub fn hash(table: &TableSpec, key: &[Value]) -> String {
         value => key_value_to_json(&column.ty, value),
     });
     let text = Document::Array(cells.collect()).to_string();
-    Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+    digest(text)
 }
 
 fn kept_column(table: &TableSpec, row: &MySqlRow, at: usize) -> std::result::Result<Option<KeptRow>, ()> {

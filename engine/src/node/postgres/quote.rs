@@ -1,6 +1,6 @@
 //! The one place where names become SQL.
 
-use sha2::{Digest, Sha256};
+use crate::digest::short_digest;
 
 /// Names of PostgreSQL have at most this many bytes.
 const LONGEST: usize = 63;
@@ -42,7 +42,7 @@ pub fn fitting(prefix: &str, name: &str) -> String {
     if whole.len() <= LONGEST {
         return whole;
     }
-    let hash: String = Sha256::digest(whole.as_bytes()).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    let hash = short_digest(&whole);
     let mut end = LONGEST - hash.len() - 1;
     while !whole.is_char_boundary(end) {
         end -= 1;

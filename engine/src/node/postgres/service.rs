@@ -1,7 +1,6 @@
 //! What Concord remembers in the database: who it is, positions, and rows that wait.
 
 use serde_json::Value as Document;
-use sha2::{Digest, Sha256};
 use sqlx::postgres::PgRow;
 use tracing::warn;
 
@@ -9,6 +8,7 @@ use super::schema::get;
 use super::wire::Args;
 use super::witness::{Remembered, WRITTEN, Written};
 use super::{HISTORY, Postgres, SERVICE, quote, sql};
+use crate::digest::digest;
 use crate::model::{
     Cut, KeptRow, Key, NodeId, Parked, ParkedCode, Position, Stamp, TableSpec, Value, Vector, Waiting,
     key_value_from_json, key_value_to_json,
@@ -509,7 +509,7 @@ fn hash(table: &TableSpec, key: &[Value]) -> String {
         value => key_value_to_json(&column.ty, value),
     });
     let text = Document::Array(cells.collect()).to_string();
-    Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+    digest(text)
 }
 
 pub(super) fn kept_column(

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Document;
-use sha2::{Digest, Sha256};
 
 use super::{Leg, LoadOptions};
+use crate::digest::short_digest;
 use crate::error::{Error, Result};
 use crate::fault;
 use crate::model::{Key, NodeId, key_value_from_json, key_value_to_json};
@@ -78,7 +78,7 @@ impl Progress {
             let shapes = (0..session.names.len()).filter_map(|at| Some(table.spec(NodeId(at as u16))?.shape.as_str()));
             text += &shapes.collect::<String>();
         }
-        let mark = Sha256::digest(text).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        let mark = short_digest(text);
         let whole = all && tables.is_empty() && condition.is_none();
         let run = uuid::Uuid::new_v4().to_string();
         Ok(Progress { mark, run, gaps: false, whole, let_in, lives })

@@ -3,10 +3,9 @@
 
 use std::collections::HashMap;
 
-use sha2::{Digest, Sha256};
-
 use super::portion::Standing;
 use super::{Loaded, PROBE};
+use crate::digest::short_digest;
 use crate::error::{Error, Result};
 use crate::merge::Policy;
 use crate::model::{Cut, Entry, Key, Lost, NodeId, write_json};
@@ -150,7 +149,7 @@ impl Added {
     fn id(&self, table: &Table) -> String {
         let mut text = format!("{}\n{:?}\n", table.name, self.changes).into_bytes();
         write_json(&self.key, &mut text);
-        let digest: String = Sha256::digest(text).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        let digest = short_digest(text);
         format!("load-{digest}")
     }
 }

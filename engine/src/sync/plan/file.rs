@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 
 use super::Draft;
 use super::row::{Scribe, WrittenRow};
+use crate::digest::hexadecimal;
 use crate::error::{Error, Result};
 use crate::model::{Cut, Parked, Position, TableSpec, time};
 use crate::node::Move;
@@ -213,7 +214,7 @@ fn line_of(text: &[u8], seal: &str) -> Option<usize> {
 
 pub(super) fn seal_of(content: impl Serialize) -> String {
     let text = serde_json::to_vec(&content).unwrap_or_default();
-    Sha256::digest(text).iter().take(12).map(|byte| format!("{byte:02x}")).collect()
+    hexadecimal(&Sha256::digest(text)[..12])
 }
 
 fn seal(plan: &Header, rows: &[WrittenRow]) -> String {
